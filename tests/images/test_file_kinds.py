@@ -3,6 +3,7 @@ import struct
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from unimatch.errors import DataError
 from unimatch.images.arrays import read_colors, read_ids, read_image, read_mask
@@ -57,3 +58,46 @@ def test_a_tiff_whose_palette_goes_to_255_has_its_colours(tmp_path, order, large
     assert read_image(file).tolist() == [[[0, 0, level], [level, 0, 0]], [[0, level, 0], [level, level, 0]]]
     assert read_ids(file).palette[:6] == bytes([0, 0, level, level, 0, 0])
     assert (read_colors(file).values == read_image(file)).all()
+
+
+def spoiled(path, content, share):
+    """Writes a file whose last bytes have become zeros, as a copy does that has its length before its content."""
+    kept = int(len(content) * share)
+    path.write_bytes(content[:kept] + bytes(len(content) - kept))
+
+
+@pytest.mark.parametrize("share", [0.4, 0.6, 0.9])
+def test_a_png_whose_end_became_zeros_is_refused(tmp_path, share):
+    """Pillow decodes the zeros: the lower rows of the mask would be class 0."""
+    path = tmp_path / "mask.png"
+    ids = (np.arange(200)[:, None] // 9 + np.arange(300) // 7) % 4 + 1
+    Image.fromarray(ids.astype(np.uint8)).save(path)
+    assert read_ids(path).values.min() == 1
+    spoiled(path, path.read_bytes(), share)
+    for read in (read_image, read_ids, read_colors):
+        with pytest.raises(DataError, match=r"mask\.png: is damaged, as a checksum in it says; .*copy it again"):
+            read(path)
+
+
+def test_a_png_with_a_hole_is_refused_and_one_without_its_end_is_read(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.full((90, 90), 3, np.uint8)).save(path, compress_level=0)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-12])
+    assert (read_mask(path) == 3).all()
+    path.write_bytes(whole[:4000] + bytes(500) + whole[4500:])
+    with pytest.raises(DataError, match=r"a\.png: is damaged"):
+        read_mask(path)
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_whose_end_became_zeros_is_refused(tmp_path, progressive):
+    path = tmp_path / "a.jpg"
+    noise = np.random.default_rng(0).integers(0, 255, (18, 24, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path, quality=95, progressive=progressive)
+    whole, pixels = path.read_bytes(), read_image(path)
+    path.write_bytes(whole + bytes(99))
+    assert (read_image(path) == pixels).all(), "zeros behind the end do no harm"
+    spoiled(path, whole, 0.7)
+    with pytest.raises(DataError, match=r"a\.jpg: ends in zeros before its pixels do, as a copy .*; copy it again"):
+        read_image(path)

@@ -162,6 +162,15 @@ def test_a_mask_of_another_size_is_refused(tmp_path):
         masks(read(tmp_path))
 
 
+def test_a_mask_whose_checksum_is_wrong_is_refused(tmp_path):
+    path = bowl(tmp_path) / "stage1_train/a/masks/a1.png"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IEND") - 5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=r"a1\.png: is damaged, as a checksum in it says"):
+        masks(read(tmp_path))
+
+
 def test_one_mask_for_each_photo_is_another_format(tmp_path):
     (bowl(tmp_path) / "stage1_train/a/masks/a2.png").unlink()
     with pytest.raises(DataError, match="of no known format"):

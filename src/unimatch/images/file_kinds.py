@@ -1,6 +1,7 @@
 """Which image files are read, and what a file is that cannot be read as one; both judged by content."""
 
 import re
+import zlib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +25,12 @@ FORMATS = (
 """Pillow's names of the formats that are read. Pillow knows more, and starts other programs for some."""
 
 REPAIR = "repair or remove it"
+COPY_AGAIN = "as a copy that was cut short leaves it; copy it again"
+JPEG_SCAN, JPEG_END = b"\xff\xda", b"\xff\xd9"
+"""The markers before the pixels of a JPEG and behind them; the pixels themselves hold neither."""
+ZEROS = bytes(16)
+"""Bytes at a file's end that no JPEG of which all was copied has there before its end marker."""
+
 CONVERT = "convert it to JPEG, PNG or TIFF"
 OTHER_FILES = (
     (rb"version https://git-lfs", "a pointer of Git LFS", "`git lfs pull` brings the file itself"),
@@ -63,8 +70,14 @@ def misread(image: Image.Image, content: bytes) -> str:
     """Says what is wrong with an opened image that Pillow would decode wrongly; empty for others.
 
     Pillow takes a BMP for one of 1 bit if its palette is black and white, and for one of 8 bits if the palette is a
-    ramp of greys, whatever its header says.
+    ramp of greys, whatever its header says. It decodes pixels that were lost (:func:`damaged`).
     """
+    if image.format == "PNG" and damaged(content):
+        return f"is damaged, as a checksum in it says; perhaps {COPY_AGAIN}"
+    if image.format in ("JPEG", "MPO") and content.endswith(ZEROS):
+        if JPEG_END not in content[content.rfind(JPEG_SCAN) :]:
+            return f"ends in zeros before its pixels do, {COPY_AGAIN}"
+        return ""
     bits = int.from_bytes(content[28:30], "little")
     if (
         image.format != "BMP"
@@ -74,6 +87,26 @@ def misread(image: Image.Image, content: bytes) -> str:
     ):
         return ""
     return f"is a BMP of {bits} bits with a palette that Pillow misreads; save it as PNG"
+
+
+def damaged(png: bytes) -> bool:
+    """Tells whether pixels in a PNG are not those that were written, as its checksums say.
+
+    Pillow does not look at these. Where a copy was cut short and its file has its full length, filled up with zeros,
+    it may decode the zeros, so that the rest of a mask becomes class 0.
+    """
+    place = 8
+    while place + 12 <= len(png):
+        length, kind = int.from_bytes(png[place : place + 4], "big"), png[place + 4 : place + 8]
+        end = place + 8 + length
+        if kind == b"IEND" or end + 4 > len(png):  # Pillow notices what is missing
+            return False
+        if kind in (b"IDAT", b"fdAT"):
+            with memoryview(png) as view:
+                if zlib.crc32(view[place + 4 : end]) != int.from_bytes(png[end : end + 4], "big"):
+                    return True
+        place = end + 4
+    return False
 
 
 def why_unreadable(content: bytes) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from unimatch.data.prepare.archives import LARGEST_TEXT, UNREADABLE, Member, folder_members, is_gzip, members, open_zip
 from unimatch.errors import DataError
 from unimatch.images.arrays import ORIENTATION, SIDEWAYS
-from unimatch.images.file_kinds import IMAGE_SUFFIXES, REPAIR, open_image, why_unreadable
+from unimatch.images.file_kinds import IMAGE_SUFFIXES, REPAIR, misread, open_image, why_unreadable
 from unimatch.images.folders import is_foreign
 from unimatch.images.label_files import JSON_KINDS, json_kind
 from unimatch.images.storage import TIFF_HEADERS
@@ -222,6 +222,8 @@ def opened_mask(content: bytes, where: str, size: tuple[int, int]) -> Iterator[I
         )
     try:
         with open_picture(content, where) as image:
+            if fault := misread(image, content):
+                raise DataError(f"{where}: {fault}")
             yield image
     except DataError:
         raise

@@ -20,6 +20,14 @@ def test_damaged_masks_are_named(tmp_path):
         convert_archives("ade20k", tmp_path, tmp_path / "root", workers=0)
 
 
+def test_a_mask_whose_checksum_is_wrong_is_refused(tmp_path):
+    content = bytearray(png(np.zeros((4, 4), np.uint8)))
+    content[content.index(b"IEND") - 5] ^= 1
+    (tmp_path / "mask.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"mask\.png is damaged, as a checksum in it says"):
+        decode_mask(Member(tmp_path, "mask.png", len(content)))
+
+
 def test_masks_come_back_and_get_other_ids(tmp_path):
     mask = np.random.default_rng(0).integers(0, 256, (5, 7), dtype=np.uint8)
     (tmp_path / "mask.png").write_bytes(encode_mask(mask))

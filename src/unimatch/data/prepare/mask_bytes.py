@@ -8,7 +8,7 @@ from PIL import Image
 from unimatch.data.prepare.archives import Member
 from unimatch.errors import DataError
 from unimatch.images.arrays import MaskArray
-from unimatch.images.file_kinds import open_image
+from unimatch.images.file_kinds import misread, open_image
 
 
 def decode_mask(member: Member) -> MaskArray:
@@ -18,7 +18,10 @@ def decode_mask(member: Member) -> MaskArray:
         DataError: it cannot be read, or is no 8-bit index image.
     """
     try:
-        with open_image(io.BytesIO(member.read())) as image:
+        content = member.read()
+        with open_image(io.BytesIO(content)) as image:
+            if fault := misread(image, content):
+                raise DataError(f"{member.place}: {member.name} {fault}")
             if image.mode not in ("L", "P"):
                 raise DataError(f"{member.place}: {member.name} is no 8-bit index image ({image.mode})")
             return np.asarray(image)
