@@ -88,3 +88,11 @@ def test_a_text_without_end_is_not_read(tmp_path):
             read_file.read_text(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         read_file.read_text(tmp_path / "none")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("read", [read_image, read_mask, read_stored])
+def test_a_pipe_among_images_is_refused_and_not_waited_for(read, tmp_path):
+    os.mkfifo(tmp_path / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: cannot be read.*no regular file"):
+        read(tmp_path / "a.png")

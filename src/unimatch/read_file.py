@@ -4,6 +4,7 @@ import errno
 import io
 import logging
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -28,6 +29,17 @@ LIMIT = 2**30
 """The most bytes that an image or mask, and the most characters that a list may have."""
 
 
+def require_regular(path: Path) -> None:
+    """Refuses pipes, sockets and devices, which may never begin or end; folders fail when they are opened.
+
+    Raises:
+        OSError: it is one of these, or does not exist.
+    """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "is no regular file")
+
+
 def read_file(path: Path) -> io.BytesIO:
     """Reads a whole file into memory, in several attempts if the file system fails.
 
@@ -37,6 +49,7 @@ def read_file(path: Path) -> io.BytesIO:
     """
     for wait in (*RETRY_WAITS, None):
         try:
+            require_regular(path)
             with path.open("rb") as file:
                 # Python allocates as many bytes as are asked for: not more than the file has and one.
                 content = file.read(min(os.fstat(file.fileno()).st_size, LIMIT) + 1)
@@ -68,10 +81,21 @@ def read_text(path: Path, largest: int = LIMIT, errors: str = "strict") -> str:
         OSError: it cannot be read, is no regular file, or has more characters.
         UnicodeDecodeError: it is not UTF-8.
     """
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise OSError(errno.EINVAL, "is no regular file")
+    require_regular(path)
     with path.open(encoding="utf-8-sig", errors=errors) as file:
         text = file.read(largest + 1)
     if len(text) > largest:
         raise OSError(errno.EFBIG, f"has more than {largest:,} characters")
     return text
+
+
+def why_no_text(text: str) -> str:
+    r"""Says, for a message, why zero bytes are in what was read as text, with ``surrogateescape`` or as UTF-8.
+
+    >>> why_no_text("a\0b\0"), why_no_text("ab\0\0")
+    ('it is in UTF-16; save it as UTF-8', 'zero bytes, it is no text file or was cut short')
+    """
+    zeros = [bool(half) and not half.strip("\0") for half in (text[:200:2], text[1:200:2])]
+    if text.startswith(("\udcff\udcfe", "\udcfe\udcff")) or sum(zeros) == 1:  # one half of each ASCII character
+        return "it is in UTF-16; save it as UTF-8"
+    return "zero bytes, it is no text file or was cut short"

@@ -27,7 +27,7 @@ from unimatch.images.file_kinds import open_image
 from unimatch.images.pairs import read_pair
 from unimatch.images.storage import TIFF_HEADERS, divided, first_page_tags, multiplied, storage
 from unimatch.images.tiff_pages import count_pages
-from unimatch.read_file import read_file
+from unimatch.read_file import read_file, require_regular
 from unimatch.wording import counted
 
 GEOREFERENCE = (33550, 33922, 34264, 34735, 34736, 34737)
@@ -77,6 +77,7 @@ def read_dates(paths: Sequence[Path], bands: Bands, *, exif: Exif = "turn") -> I
 def read_stored(path: Path, *, exif: Exif = "turn") -> NDArray[Any]:
     """Returns all values that a file stores, (H, W, N) of its own type; raises what :func:`read_bands` does."""
     try:
+        require_regular(path)
         with path.open("rb") as file:
             is_tiff = file.read(4) in TIFF_HEADERS
     except OSError as error:

@@ -169,6 +169,13 @@ def test_absent_or_binary_class_files_are_named(tmp_path):
         read_classes(tmp_path / "binary.txt")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_class_files_in_utf_16_are_called_so(encoding, tmp_path):
+    (tmp_path / "classes.txt").write_text("road\nsky\n", encoding=encoding)
+    with pytest.raises(DataError, match=r"classes\.txt: the class names cannot be read .*save it as UTF-8"):
+        read_classes(tmp_path / "classes.txt")
+
+
 @pytest.mark.parametrize(
     "comment",
     ["# made 2024 11 29", "// 1 2 3", "# 0x000000 is black", "# 1.0 2.0 3.0", "#add more here", "# void #fff"],

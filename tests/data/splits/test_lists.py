@@ -231,6 +231,15 @@ def test_list_with_zero_bytes_is_refused(tmp_path):
         read_list(path, tmp_path, masks=True)
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_list_in_utf_16_is_called_so(encoding, tmp_path):
+    """Windows PowerShell writes such files."""
+    make_files(tmp_path, "a.jpg", "a.png")
+    (tmp_path / "list.txt").write_text("a.jpg a.png\n", encoding=encoding)
+    with pytest.raises(DataError, match=r"list\.txt: the list cannot be read \(it is in UTF-16; save it as UTF-8\)"):
+        read_list(tmp_path / "list.txt", tmp_path, masks=True)
+
+
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published lists are not here")
 def test_a_published_list_is_read(tmp_path):
     path = PUBLISHED / "92" / "labeled.txt"

@@ -11,7 +11,7 @@ import yaml
 
 from unimatch.data.sets.class_entries import Classes, Entry, in_order, is_color, is_number
 from unimatch.errors import DataError, in_one_line
-from unimatch.read_file import read_text
+from unimatch.read_file import read_text, why_no_text
 
 LARGEST = 2**16
 """The most characters of a file of class names: YAML may take a second for every 10,000."""
@@ -88,7 +88,7 @@ def parse(path: Path) -> Classes:
     try:
         text = read_text(path, LARGEST_JSON if kind == ".json" else LARGEST)
         if "\0" in text:
-            raise DataError(f"{path}: the class names cannot be read (zero bytes; it is no text file)")
+            raise DataError(f"{path}: the class names cannot be read ({why_no_text(text)})")
         if kind == ".json":
             return in_order(path, from_object(path, json.loads(text)))
         if kind in (".yaml", ".yml"):  # this loader makes only strings: others would read a class "no" as false

@@ -11,7 +11,7 @@ from unimatch.data.sources.files import FilePairs, lies_within, outside
 from unimatch.errors import ConfigError, DataError
 from unimatch.images.folders import spelled
 from unimatch.options import seed_of_numpy
-from unimatch.read_file import read_text
+from unimatch.read_file import read_text, why_no_text
 from unimatch.safe_text import wrongly_separated
 from unimatch.wording import counted
 
@@ -146,7 +146,7 @@ def read_lines(path: Path) -> list[str]:
     except OSError as error:
         raise DataError(f"{path}: the list cannot be read ({error})") from error
     if "\0" in text or text.startswith(("\udcff\udcfe", "\udcfe\udcff")):  # as UTF-16 begins
-        raise DataError(f"{path}: the list cannot be read (zero bytes, it is no text file or was cut short)")
+        raise DataError(f"{path}: the list cannot be read ({why_no_text(text)})")
     return text.split("\n")
 
 
