@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from unimatch.errors import DataError, worker_behind
 from unimatch.images.arrays import read_colors, read_ids, read_image, read_mask
@@ -335,3 +336,28 @@ def test_a_tiff_of_a_compression_that_is_not_read_is_called_so(shape, read, tmp_
         DataError, match=r"a\.tif: a TIFF whose compression cannot be read; save it with LZW or Deflate"
     ):
         read(path)
+
+
+def test_a_tiff_whose_compression_this_pillow_lacks_is_called_so(tmp_path, monkeypatch):
+    path = tmp_path / "a.tif"
+    Image.new("RGB", (8, 8)).save(path, compression="lzma")
+
+    def fail(image):
+        raise OSError("decoder error -2")
+
+    monkeypatch.setattr(TiffImageFile, "load", fail)
+    with pytest.raises(
+        DataError, match=r"a\.tif: .* \(a TIFF with LZMA compression, .* damaged\); save it with LZW or"
+    ):
+        read_image(path)
+    Image.new("RGB", (8, 8)).save(path, compression="tiff_lzw")
+    with pytest.raises(DataError, match=r"a\.tif: .* \(decoder error -2\); repair"):
+        read_image(path)
+
+
+def test_masks_in_lab_are_refused_as_images_are(tmp_path):
+    path = tmp_path / "a.tif"
+    Image.new("LAB", (4, 4)).save(path)
+    for read in (read_image, read_colors):
+        with pytest.raises(DataError, match=r"a\.tif: an? (image|mask) in the colours of LAB; convert it to RGB"):
+            read(path)

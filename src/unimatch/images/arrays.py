@@ -12,7 +12,16 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from unimatch.errors import DataError, UnimatchError, worker_behind
 from unimatch.images.file_kinds import REPAIR, misread, open_image, why_unreadable
-from unimatch.images.storage import Storage, divided, inverted, is_lossy, multiplied, storage, tiff_storage
+from unimatch.images.storage import (
+    Storage,
+    divided,
+    inverted,
+    is_lossy,
+    multiplied,
+    rare_compression,
+    storage,
+    tiff_storage,
+)
 from unimatch.read_file import read_file
 
 ImageArray = NDArray[np.uint8]
@@ -156,6 +165,7 @@ def colors_of(mask: Image.Image, where: Path | str, exif: Exif = "turn") -> Stor
         raise DataError(f"{where}: a mask of {stored} has no colours; leave out dataset.colors to read ids")
     if stored.bits > 8:
         raise DataError(unreadable(where, stored, "a mask"))
+    refuse_other_colors(where, mask, "a mask")
     lossy = is_lossy(mask)
     mask, orientation = turn(mask, exif)
     transparent = transparent_pixels(mask)
@@ -209,6 +219,9 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
         if stored is not None:
             raise DataError(unreadable(path, stored, what)) from error
         why, remedy = why_unreadable(content.getvalue()) if unknown else (error, REPAIR)
+        if (compression := rare_compression(content)) and str(error).startswith("decoder error"):
+            why = f"a TIFF with {compression} compression, which this version of Pillow does not read, or damaged"
+            remedy = "save it with LZW or Deflate"
         raise DataError(f"{path}: cannot be read as {what} ({why}); {remedy}") from error
 
 
@@ -226,8 +239,17 @@ def require_picture(path: Path, image: Image.Image) -> None:
             f"{path}: holds {stored.pages} pages or frames, and an image has one; save the right one alone, or if they "
             "are bands, train on them with dataset.bands"
         )
+    refuse_other_colors(path, image, "an image")
+
+
+def refuse_other_colors(where: Path | str, image: Image.Image, what: str) -> None:
+    """Refuses colours that Pillow does not turn into red, green and blue as they were.
+
+    Raises:
+        DataError: the image, or whatever ``what`` says, has such colours.
+    """
     if image.mode in ("LAB", "HSV"):
-        raise DataError(f"{path}: an image in the colours of {image.mode}; convert it to RGB")
+        raise DataError(f"{where}: {what} in the colours of {image.mode}; convert it to RGB")
 
 
 def unreadable(where: Path | str, stored: Storage, what: str) -> str:

@@ -11,11 +11,15 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 BITS_PER_SAMPLE, SAMPLES_PER_PIXEL, EXTRA_SAMPLES, SAMPLE_FORMAT, SUBFILE_TYPE = 258, 277, 338, 339, 254
 PHOTOMETRIC = 262
+COMPRESSION = 259
 STRIP_SIZES, TILE_SIZES = 279, 325
 """Tags of TIFF."""
 
 KINDS = {2: "signed integers", 3: "floats", 5: "complex integers", 6: "complex numbers"}
 """Types of values by the TIFF tag SampleFormat; all other numbers mean unsigned integers."""
+
+RARE_COMPRESSIONS = {6: "old-style JPEG", 34925: "LZMA", 50000: "Zstandard", 50001: "WebP"}
+"""Compressions by their number in a TIFF that Pillow knows, and that its libtiff may lack."""
 
 COUNTED_PAGES = 1000
 """How many pages of a TIFF are counted at most: each takes a millisecond."""
@@ -125,6 +129,15 @@ def tiff_storage(content: io.BytesIO) -> Storage | None:
         return storage_of_tags(tags) if STRIP_SIZES in tags or TILE_SIZES in tags else None
     except Exception:  # a damaged file can raise nearly anything
         return None
+
+
+def rare_compression(content: io.BytesIO) -> str:
+    """Names the compression of a TIFF's first page if Pillow may be built without it; empty for others."""
+    try:
+        content.seek(0)
+        return RARE_COMPRESSIONS.get(first_page_tags(content).get(COMPRESSION, 1), "")
+    except Exception:  # a damaged file, or one that is no TIFF, can raise nearly anything
+        return ""
 
 
 def first_page_tags(file: BinaryIO) -> ImageFileDirectory_v2:
