@@ -5,8 +5,9 @@ import pytest
 
 from helpers import exports
 from helpers.support import write_pair
-from unimatch.data.sets.class_names import find_classes, read_classes
+from unimatch.data.sets.class_names import find_classes, note_alike, read_classes
 from unimatch.errors import DataError
+from unimatch.images.folders import notes_taken
 
 
 def test_class_names_come_from_text_json_or_a_sequence(tmp_path):
@@ -102,3 +103,18 @@ def test_a_misplaced_file_of_class_names_is_pointed_out_and_not_used(tmp_path, n
         DataError, match=rf"no classes\.txt; .*{name} is there: if it names the classes, move or rename"
     ):
         find_classes(tmp_path)
+
+
+def test_names_that_differ_in_their_case_alone_are_noted():
+    with notes_taken() as notes:
+        note_alike("classes.txt", ["a", "A", "road", "tree"])
+        assert not notes
+        note_alike("classes.txt", ["Road", "road", "tree"])
+    assert notes == [("classes alike", "classes.txt: Road and road are two classes; if they are one, name it once")]
+
+
+def test_one_class_alone_needs_another():
+    with pytest.raises(
+        DataError, match=r"found \['crack'\]; what is none of the objects is a class too, such as background"
+    ):
+        read_classes(["crack"])

@@ -581,3 +581,14 @@ def test_stored_ids_of_ones_own(folder_root):
         Image.fromarray(np.array([[0, 255, 128, 7]], np.uint8)).save(mask)
     data = folder(folder_root, ids={0: 0, 255: 1, 128: 2}, ignore_ids=[7])
     assert data.labeled.mask(0).tolist() == [[0, 1, 2, 255]]
+
+
+def test_classes_of_a_file_whose_names_look_alike_are_told(tmp_path):
+    for name, mode in (("images", "RGB"), ("masks", "L")):
+        (tmp_path / name).mkdir()
+        for i in range(5):
+            Image.new(mode, (4, 4), i).save(tmp_path / name / f"{i}.png")
+    (tmp_path / "classes.txt").write_text("other\nRoad\nroad\n")
+    with notes_taken() as notes:
+        assert folder(tmp_path).info.classes == ("other", "Road", "road")
+    assert [kind for kind, _ in notes] == ["classes alike"]

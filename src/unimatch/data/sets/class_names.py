@@ -11,7 +11,7 @@ from unimatch.data.sets.class_entries import Classes
 from unimatch.data.sets.class_files import parse
 from unimatch.data.sets.own_folders import in_two_folders, place_of
 from unimatch.errors import DataError
-from unimatch.images.folders import find_images, subfolders, what_is_there
+from unimatch.images.folders import canonical, find_images, note, subfolders, what_is_there
 from unimatch.images.label_files import exported
 
 FILES = (
@@ -95,6 +95,15 @@ def misplaced(root: Path) -> str:
     return f"; {file} is there: if it names the classes, move or rename it to classes.txt" if file else ""
 
 
+def note_alike(where: object, names: Sequence[str]) -> None:
+    """Warns of two names that differ in their case alone; single letters may be signs, as in a data set of letters."""
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(canonical(name), name)
+        if name != other and len(name) > 1:
+            note("classes alike", f"{where}: {other} and {name} are two classes; if they are one, name it once")
+
+
 def read_classes(classes: str | Path | Sequence[str]) -> Classes:
     """Reads class names from a sequence or a file.
 
@@ -117,8 +126,11 @@ def read_classes(classes: str | Path | Sequence[str]) -> Classes:
     names = tuple(name.strip() for name in found.names)
     if len(names) > 255:
         raise DataError(f"{where}: at most 255 classes fit an 8-bit mask; found {len(names)}")
+    background = "; what is none of the objects is a class too, such as background" if len(names) == 1 else ""
     if len(names) < 2 or len({unicodedata.normalize("NFC", name) for name in names}) < len(names):
-        raise DataError(f"{where}: at least two class names, all different, are needed; found {list(names)}")
+        raise DataError(
+            f"{where}: at least two class names, all different, are needed; found {list(names)}{background}"
+        )
     for name in names:
         try:
             name.encode(errors="surrogateescape")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Unpack
 
 from unimatch.data.catalog import ADE20K, CAMVID, CITYSCAPES, COCO, PASCAL, DatasetInfo, distinct_colors
-from unimatch.data.sets.class_names import find_classes, read_classes
+from unimatch.data.sets.class_names import find_classes, note_alike, read_classes
 from unimatch.data.sets.own_folders import Place, places_of, pools_of, say_unused_beside, say_unused_lists
 from unimatch.data.sources.base import FileSource, SegmentationData
 from unimatch.data.sources.files import FilePairs, Tree, existing_root, images_alone
@@ -242,6 +242,7 @@ def folder(
     found = read_classes(classes)
     if colors == "palette" and found.colors is None:
         raise DataError(f"colors=palette: {classes} gives no colours; write lines 'R G B name'")
+    note_alike(classes if isinstance(classes, (str, Path)) else "classes", found.names)
     info = DatasetInfo(
         name=name,
         classes=found.names,
