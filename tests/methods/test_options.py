@@ -39,7 +39,7 @@ def test_a_class_shows_its_bases_arguments_with_their_defaults():
     assert arguments(Method) == arguments(Supervised) == own(Method)
     assert arguments(SemiSupervised) == own(Method) | own(SemiSupervised)
     assert arguments(UniMatchV2) == own(Method) | own(SemiSupervised) | own(UniMatchV2)
-    assert len(arguments(UniMatchV2)) == 28
+    assert len(arguments(UniMatchV2)) == 29
     assert list(arguments(UniMatchV2))[:5] == ["model", "channel_dropout", "keep_ratio", "dropout_at", "tau"]
 
 

@@ -12,6 +12,7 @@ IMPLIED_SETTINGS = {
     "model.unlock_after": 0,
     "method.thresholds": "fixed",
     "method.dice": 0.0,
+    "method.labeled_first": 0.0,
     "datamodule.rare_class_crops": 20,
     "datamodule.evaluation_batch": 1,
     "trainer.parts_at_once": 1,
