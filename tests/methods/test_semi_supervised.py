@@ -122,8 +122,7 @@ def test_the_first_share_trains_on_labelled_images_alone_and_then_both_count(kin
 @pytest.mark.parametrize("step", [4, 8])
 def test_a_run_that_begins_with_labels_alone_resumes_to_the_same_end(tmp_path, step):
     keep = ModelCheckpoint(tmp_path, "{step}", save_top_k=-1, every_n_train_steps=4)
-    options = {"max_steps": 12, "enable_checkpointing": True}
     whole, resumed = make_method(labeled_first=0.5), make_method(labeled_first=0.5)
-    fit(whole, callbacks=[keep], **options)
-    fit(resumed, resume=tmp_path / f"step={step}.ckpt", **options)
+    fit(whole, max_steps=12, enable_checkpointing=True, callbacks=[keep])
+    fit(resumed, max_steps=12, resume=tmp_path / f"step={step}.ckpt")
     assert_same(snapshot(resumed), snapshot(whole))
